@@ -109,6 +109,19 @@ func (env *testEnv) cleanUp() {
 	}
 }
 
+// anotherNamespace creates a namespace with labels, which is cleaned up as the app team's is.
+func (env *testEnv) anotherNamespace(labels map[string]string) string {
+	env.t.Helper()
+	name := newNamespace(env.t, labels)
+	env.t.Cleanup(func() {
+		apps := env.apps
+		env.apps = name
+		env.cleanUp()
+		env.apps = apps
+	})
+	return name
+}
+
 // waitForCondition waits until a condition has a status and a reason for the current generation,
 // reads the object, and returns the condition's message.
 func (env *testEnv) waitForCondition(o client.Object, kind string, status metav1.ConditionStatus, reason string) string {

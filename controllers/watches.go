@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,15 +22,19 @@ import (
 type watches struct {
 	mgr     ctrl.Manager
 	builder *builder.Builder
-	kinds   []schema.GroupVersionKind // in the order in which they were added
-	objects map[schema.GroupVersionKind]client.Object
-	all     map[schema.GroupVersionKind]handlers
+	kinds   []watchedKind
 	err     error
 }
 
-func watchesOf(mgr ctrl.Manager, b *builder.Builder) *watches {
-	return &watches{mgr: mgr, builder: b, objects: map[schema.GroupVersionKind]client.Object{}, all: map[schema.GroupVersionKind]handlers{}}
+// watchedKind is a kind and what becomes of the events of its objects.
+type watchedKind struct {
+	schema.GroupVersionKind
+
+	object   client.Object
+	handlers handlers
 }
+
+func watchesOf(mgr ctrl.Manager, b *builder.Builder) *watches { return &watches{mgr: mgr, builder: b} }
 
 // Watches is as builder.Builder.Watches is.
 func (w *watches) Watches(object client.Object, h handler.EventHandler, predicates ...predicate.Predicate) *watches {
@@ -38,10 +43,12 @@ func (w *watches) Watches(object client.Object, h handler.EventHandler, predicat
 		w.err = err
 		return w
 	}
-	if _, known := w.objects[kind]; !known {
-		w.kinds, w.objects[kind] = append(w.kinds, kind), object
+	i := slices.IndexFunc(w.kinds, func(known watchedKind) bool { return known.GroupVersionKind == kind })
+	if i < 0 {
+		i = len(w.kinds)
+		w.kinds = append(w.kinds, watchedKind{GroupVersionKind: kind, object: object})
 	}
-	w.all[kind] = append(w.all[kind], predicated{h, predicate.And(predicates...)})
+	w.kinds[i].handlers = append(w.kinds[i].handlers, predicated{h, predicate.And(predicates...)})
 	return w
 }
 
@@ -51,7 +58,7 @@ func (w *watches) Complete(r reconcile.Reconciler) error {
 		return w.err
 	}
 	for _, kind := range w.kinds {
-		w.builder.Watches(w.objects[kind], w.all[kind])
+		w.builder.Watches(kind.object, kind.handlers)
 	}
 	return w.builder.Complete(r)
 }
@@ -74,8 +81,15 @@ func (all handlers) Create(ctx context.Context, e event.CreateEvent, q requestQu
 	}
 }
 
-// Update implements handler.EventHandler.
+// Update implements handler.EventHandler. After a watch was lost, what became of a name meanwhile is
+// one update, also if it is another object's now: that is a deletion and a creation, as the watch would
+// have told.
 func (all handlers) Update(ctx context.Context, e event.UpdateEvent, q requestQueue) {
+	if e.ObjectOld.GetUID() != e.ObjectNew.GetUID() {
+		all.Delete(ctx, event.DeleteEvent{Object: e.ObjectOld}, q)
+		all.Create(ctx, event.CreateEvent{Object: e.ObjectNew}, q)
+		return
+	}
 	for _, h := range all {
 		if h.Predicate.Update(e) {
 			h.EventHandler.Update(ctx, e, q)
