@@ -113,7 +113,7 @@ func (r *identityProviderReconciler) accept(ctx context.Context, s *identityProv
 		s.accepted.stalled = true
 		return nil
 	}
-	if s.document.OIDC != nil && s.document.OIDC.Issuer == s.server.document.Issuer {
+	if compile.IsOwnIssuer(s.document, s.server.document.Issuer) {
 		s.accepted = invalidCondition("spec.oidc.issuer: is the issuer of the AuthorizationServer itself: create the object again with that of the provider where the users are; it is immutable")
 		return nil
 	}

@@ -269,6 +269,18 @@ func TestAProviderWhoseExamplesFailHoldsUpNoRealm(t *testing.T) {
 	env.waitForCondition(older, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonRealmTaken)
 }
 
+func TestAProviderThatIsTheServerItselfHoldsUpNoRealm(t *testing.T) {
+	env := newEnv(t)
+	realm := func(p *v1alpha1.IdentityProvider) { p.Spec.Realm = "https://acme.example/realm" }
+	older := env.newProvider("older", realm, func(p *v1alpha1.IdentityProvider) { p.Spec.OIDC.Issuer = env.server.Spec.Issuer })
+	message := env.waitForCondition(older, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	if !strings.Contains(message, "spec.oidc.issuer") {
+		t.Error(message)
+	}
+	time.Sleep(1100 * time.Millisecond) // creationTimestamp counts seconds
+	env.readyProvider("acme", realm)
+}
+
 // waitForReadyMessage waits until a provider is Ready with a message that ends so.
 func (env *testEnv) waitForReadyMessage(p *v1alpha1.IdentityProvider, end string) {
 	env.t.Helper()

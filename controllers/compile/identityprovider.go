@@ -77,6 +77,11 @@ func IdentityProvider(p *v1alpha1.IdentityProvider) (documents.IdentityProvider,
 	return doc, slices.Concat(findings, found, linesOf(err), tooLarge(doc))
 }
 
+// IsOwnIssuer reports whether an identity provider is the AuthorizationServer of an issuer itself.
+func IsOwnIssuer(doc documents.IdentityProvider, issuer string) bool {
+	return doc.OIDC != nil && doc.OIDC.Issuer == issuer
+}
+
 // linesOf returns a finding for each line of an error, which begins with a field of the spec.
 func linesOf(err error) Findings {
 	if err == nil {

@@ -155,8 +155,8 @@ func (e *Entries) isAllowed(ctx context.Context, server Server, name compile.Nam
 			return false, nil
 		}
 	case *v1alpha1.IdentityProvider:
-		_, findings := compile.IdentityProvider(o)
-		return len(findings) == 0 && compile.MappingExamples(o) == nil, nil
+		doc, findings := compile.IdentityProvider(o)
+		return len(findings) == 0 && compile.MappingExamples(o) == nil && !compile.IsOwnIssuer(doc, server.Document.Issuer), nil
 	case *v1alpha1.ResourceServer:
 		doc, findings := compile.ResourceServer(o)
 		if len(findings) > 0 {
