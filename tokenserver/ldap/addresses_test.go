@@ -3,7 +3,9 @@
 package ldap_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -171,6 +173,63 @@ func TestABrowserThatDoesNotWaitSaysNothingOfTheDirectory(t *testing.T) {
 	}
 	if _, err := f.signIn("alice", ldaptest.Password("alice")); err != nil || accepted.Load() != 2 {
 		t.Errorf("the next user: %v; the first address was tried %d times, want 2", err, accepted.Load())
+	}
+}
+
+// relay relays a connection with TLS 1.3 to a directory. If held is set, it calls that when the client
+// sends its first request, and relays no more: the first two records with application data that a
+// client sends are the end of its handshake and that request (RFC 8446 sections 4.4.4 and 5.1).
+func relay(client net.Conn, directory string, held func()) {
+	server, err := net.Dial("tcp", directory)
+	if err != nil {
+		return
+	}
+	defer func() { _ = server.Close() }()
+	go func() { _, _ = io.Copy(client, server) }()
+	if held == nil {
+		_, _ = io.Copy(server, client)
+		return
+	}
+	const applicationData = 23
+	for encrypted := 0; ; {
+		var header [5]byte
+		if _, err := io.ReadFull(client, header[:]); err != nil {
+			return
+		}
+		if header[0] == applicationData {
+			encrypted++
+		}
+		if encrypted == 2 {
+			held()
+			_, _ = io.Copy(io.Discard, client)
+			return
+		}
+		content := io.LimitReader(client, int64(binary.BigEndian.Uint16(header[3:])))
+		if _, err := io.Copy(server, io.MultiReader(bytes.NewReader(header[:]), content)); err != nil {
+			return
+		}
+	}
+}
+
+func TestABrowserThatDoesNotWaitForTheAnswerToItsPasswordMovesNoDirectory(t *testing.T) {
+	f := newNamedFixture(t, shared, "127.0.0.100", "127.0.0.1")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var connections atomic.Int64
+	listenAt(t, "127.0.0.100", shared.URL(), func(conn net.Conn) {
+		var held func()
+		if connections.Add(1) == 2 { // the first one is for the search
+			held = cancel
+		}
+		relay(conn, strings.TrimPrefix(shared.URL(), "ldaps://"), held)
+	})
+	err := f.directory().SignIn(ctx, ldap.Form{Username: "alice", Password: "x", Source: "source", DeviceID: func([]byte) string { return "" }})
+	wantReason(t, "a sign-in", err, ldap.Away)
+	if ctx.Err() == nil {
+		t.Fatal("no password was sent")
+	}
+	if _, err := f.signIn("alice", ldaptest.Password("alice")); err != nil || connections.Load() != 3 {
+		t.Errorf("the next user: %v; the first address has had %d connections, want 3", err, connections.Load())
 	}
 }
 

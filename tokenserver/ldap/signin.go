@@ -163,7 +163,9 @@ func (d *Directory) tryPassword(ctx context.Context, attempt *throttle.Directory
 	code, answered := resultCode(err)
 	switch {
 	case err != nil && !answered:
-		d.host.Failed(conn.address)
+		if !errors.Is(ctx.Err(), context.Canceled) { // a browser that has gone says nothing of the address
+			d.host.Failed(conn.address)
+		}
 		return conn.failed(err)
 	case answered && isUnavailable(code):
 		return away(err)
