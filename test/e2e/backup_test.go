@@ -88,7 +88,7 @@ func keptIsReady(t testing.TB) {
 
 func tokenOfKept(t testing.TB, secret string, form ...string) answer {
 	t.Helper()
-	args := []string{"--endpoint=http://kept-tokenserver.kept.svc/token"}
+	args := []string{"--endpoint=http://kept-tokenserver.kept.svc/token", "--connect-within=10s"}
 	for _, parameter := range form {
 		args = append(args, "--form="+parameter)
 	}
