@@ -20,8 +20,8 @@ type connector struct {
 	// roots are whom to trust, for the purpose forProvider; nil: those of the system.
 	roots *x509.CertPool
 	// tried is called with each address that was connected to, and with why it cannot be used, if it is
-	// set. It is not if the caller has gone meanwhile, which says nothing of the address.
-	tried func(address netip.Addr, err error)
+	// set.
+	tried func(ctx context.Context, address netip.Addr, err error)
 }
 
 // minShare is the least time that an address of a host has to connect.
@@ -73,8 +73,8 @@ func (c connector) each(ctx context.Context, addresses []netip.Addr, port string
 			continue
 		}
 		err := c.dial(ctx, checkedAddress{address, isPrivate}, port, share, use)
-		if c.tried != nil && !errors.Is(ctx.Err(), context.Canceled) {
-			c.tried(address, err)
+		if c.tried != nil {
+			c.tried(ctx, address, err)
 		}
 		if err == nil {
 			return nil

@@ -71,10 +71,16 @@ func (h *Host) Connect(ctx context.Context, except netip.Addr, use func(ctx cont
 	return nil
 }
 
-// Failed notes that a connection to an address was of no use later on.
-func (h *Host) Failed(address netip.Addr) { h.note(address, errors.New("failed")) }
+// Failed notes that a connection to an address was of no use later on, unless ctx was canceled: a
+// browser that has gone says nothing of the address.
+func (h *Host) Failed(ctx context.Context, address netip.Addr) {
+	h.note(ctx, address, errors.New("failed"))
+}
 
-func (h *Host) note(address netip.Addr, err error) {
+func (h *Host) note(ctx context.Context, address netip.Addr, err error) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil {

@@ -2,7 +2,6 @@ package ldap
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -48,10 +47,10 @@ func (d *Directory) asReader(ctx context.Context, ask func(*connection) error) e
 		err = ask(r.connection)
 		isBroken := r.isBroken && isAway(err)
 		d.putReader(r)
-		if !isBroken || errors.Is(ctx.Err(), context.Canceled) {
+		if !isBroken {
 			return err
 		}
-		d.host.Failed(r.address)
+		d.host.Failed(ctx, r.address)
 		if !isKept || isLast || ctx.Err() != nil || r.limits.problem() != nil {
 			return err
 		}

@@ -163,9 +163,7 @@ func (d *Directory) tryPassword(ctx context.Context, attempt *throttle.Directory
 	code, answered := resultCode(err)
 	switch {
 	case err != nil && !answered:
-		if !errors.Is(ctx.Err(), context.Canceled) { // a browser that has gone says nothing of the address
-			d.host.Failed(conn.address)
-		}
+		d.host.Failed(ctx, conn.address)
 		return conn.failed(err)
 	case answered && isUnavailable(code):
 		return away(err)
