@@ -80,11 +80,11 @@ func BenchmarkManyClients(b *testing.B) {
 // CLIENTS says, and then has one to change. They are written into etcd (clientcopies_test.go), so the
 // API server and the token server have them as if the manager had made each.
 func BenchmarkManagerSize(b *testing.B) {
-	const changes = 400
 	n := manyClients(b)
 	if os.Getenv("CLIENTS") == "" {
 		n = 10_000
 	}
+	changes := min(400, n)
 	env := testenv.New(b)
 	env.ReadyAPI(ordersAPI, []string{ordersScope})
 	env.ReadyClient("service", service)
@@ -99,14 +99,14 @@ func BenchmarkManagerSize(b *testing.B) {
 
 	pid := testenv.Operator.Manager.PID()
 	cpu := cpuOf(b, pid)
-	for i := range min(changes, n) {
+	for i := range changes {
 		c := copies.copyOfClient(i)
 		if err := testenv.Kube.Patch(b.Context(), c, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"displayName":"changed"}}`))); err != nil {
 			b.Fatal(err)
 		}
 	}
 	waitUntilIdle(b)
-	cpu = (cpuOf(b, pid) - cpu) / time.Duration(min(changes, n))
+	cpu = (cpuOf(b, pid) - cpu) / time.Duration(changes)
 	now, _ := memoryOf(b, pid)
 	table.add(b, results.Row{
 		Group: managerRows, Name: fmt.Sprintf("one of %s OAuthClients changes: the manager", thousands(n)), Unit: "ms of CPU",
