@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -533,20 +532,15 @@ func TestWhatWasAdoptedKeepsItsOwnersAndOutlivesTheClient(t *testing.T) {
 }
 
 func TestTheCacheHoldsOfSecretsOnlyWhatTheManagerReads(t *testing.T) {
-	before := managerConfig
-	t.Cleanup(func() { managerConfig = before })
-	managerConfig = rest.CopyConfig(before)
 	var lists atomic.Int64
-	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/secrets") {
-				lists.Add(1)
-				if accept := r.Header.Get("Accept"); !strings.Contains(accept, "as=PartialObjectMetadata") {
-					t.Errorf("Secrets are listed or watched with their content: %s, Accept %q", r.URL, accept)
-				}
+	interceptRequests(t, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/secrets") {
+			lists.Add(1)
+			if accept := r.Header.Get("Accept"); !strings.Contains(accept, "as=PartialObjectMetadata") {
+				t.Errorf("Secrets are listed or watched with their content: %s, Accept %q", r.URL, accept)
 			}
-			return next.RoundTrip(r)
-		})
+		}
+		return next.RoundTrip(r)
 	})
 	env := newEnv(t)
 	env.secretOf(env.readyClient())

@@ -189,7 +189,9 @@ func TestAClientsSecretThatTheCacheLacksIsNotMounted(t *testing.T) {
 	eventually.True(t, "the client has its Secret", func() bool {
 		return env.exists(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "certificate"}})
 	})
-	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) { s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "certificate"} })
+	updateObject(env, env.server, func(s *v1alpha1.AuthorizationServer) {
+		s.Spec.TLS = &v1alpha1.TLSSettings{SecretName: "certificate"}
+	})
 	env.checkNotMounted("certificate")
 }
 

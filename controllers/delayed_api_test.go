@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"k8s.io/client-go/rest"
 )
 
 // delayedAPI delays some of what the managers that the test starts from now on hear from the API
@@ -25,22 +23,18 @@ func delayAPI(t *testing.T, kind string) *delayedAPI {
 	t.Helper()
 	d := &delayedAPI{}
 	d.changed = sync.NewCond(&d.mu)
-	before := managerConfig
-	managerConfig = rest.CopyConfig(before)
-	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method != http.MethodGet {
-				d.waitUntil(r.Context(), func() bool { return d.writes == "" || !strings.Contains(r.URL.Path, d.writes) })
-				return next.RoundTrip(r)
-			}
-			response, err := next.RoundTrip(r)
-			if err == nil && strings.HasSuffix(r.URL.Path, kind) && r.URL.Query().Get("watch") != "" {
-				response.Body = &delayedBody{response.Body, r.Context(), d}
-			}
-			return response, err
-		})
+	interceptRequests(t, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method != http.MethodGet {
+			d.waitUntil(r.Context(), func() bool { return d.writes == "" || !strings.Contains(r.URL.Path, d.writes) })
+			return next.RoundTrip(r)
+		}
+		response, err := next.RoundTrip(r)
+		if err == nil && strings.HasSuffix(r.URL.Path, kind) && r.URL.Query().Get("watch") != "" {
+			response.Body = &delayedBody{response.Body, r.Context(), d}
+		}
+		return response, err
 	})
-	t.Cleanup(func() { d.set(false, ""); managerConfig = before })
+	t.Cleanup(func() { d.set(false, "") })
 	return d
 }
 

@@ -171,7 +171,8 @@ func TestTokensNotBeforeOfAServerDoesNotWaitForAnUpgrade(t *testing.T) {
 		s.Spec.TokensNotBefore, s.Spec.AllowedClients[0].IdentityProviders = at, []string{"acme"}
 	})
 	env.waitForCondition(env.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
-	if doc := documentAt[documents.Server](env, env.server.Spec.Issuer); doc.TokensNotBefore != at.Unix() || doc.AllowedClients[0].IdentityProviders != nil {
+	doc := documentAt[documents.Server](env, env.server.Spec.Issuer)
+	if doc.TokensNotBefore != at.Unix() || doc.AllowedClients[0].IdentityProviders != nil {
 		t.Errorf("not before %d, rule %+v", doc.TokensNotBefore, doc.AllowedClients[0])
 	}
 }
@@ -190,7 +191,8 @@ func TestARevokedKeyDoesNotWaitForTokensNotBefore(t *testing.T) {
 		s.Spec.TokensNotBefore, s.Spec.Signing = inSeconds(-5), &v1alpha1.SigningSettings{RevokedKeys: []string{leaked}}
 	})
 	env.waitForCondition(env.server, v1alpha1.ConditionProgrammed, metav1.ConditionFalse, v1alpha1.ReasonUpgradePending)
-	if doc := documentAt[documents.Server](env, env.server.Spec.Issuer); !slices.Equal(doc.RevokedKeys, []string{leaked}) || doc.TokensNotBefore != 0 {
+	doc := documentAt[documents.Server](env, env.server.Spec.Issuer)
+	if !slices.Equal(doc.RevokedKeys, []string{leaked}) || doc.TokensNotBefore != 0 {
 		t.Errorf("revoked %q, not before %d", doc.RevokedKeys, doc.TokensNotBefore)
 	}
 }

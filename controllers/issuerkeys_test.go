@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
@@ -91,18 +90,13 @@ func TestTheKeysOfAWorkloadIssuerFollowItsConfigMap(t *testing.T) {
 func failReads(t *testing.T, path string) (fail *atomic.Bool, tried *atomic.Int32) {
 	t.Helper()
 	fail, tried = &atomic.Bool{}, &atomic.Int32{}
-	before := managerConfig
-	managerConfig = rest.CopyConfig(before)
-	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, path) && fail.Load() {
-				tried.Add(1)
-				return nil, errors.New("the API server is away")
-			}
-			return next.RoundTrip(r)
-		})
+	interceptRequests(t, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, path) && fail.Load() {
+			tried.Add(1)
+			return nil, errors.New("the API server is away")
+		}
+		return next.RoundTrip(r)
 	})
-	t.Cleanup(func() { managerConfig = before })
 	return fail, tried
 }
 

@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -321,17 +320,12 @@ func TestAnObjectThatLacksItsOtherNameHoldsUpNoOther(t *testing.T) {
 func watchLooks(t *testing.T) *atomic.Int32 {
 	t.Helper()
 	one, asked := regexp.MustCompile(`/(oauthclients|entries)/[^/]+$`), &atomic.Int32{}
-	before := managerConfig
-	managerConfig = rest.CopyConfig(before)
-	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method == http.MethodGet && one.MatchString(r.URL.Path) {
-				asked.Add(1)
-			}
-			return next.RoundTrip(r)
-		})
+	interceptRequests(t, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method == http.MethodGet && one.MatchString(r.URL.Path) {
+			asked.Add(1)
+		}
+		return next.RoundTrip(r)
 	})
-	t.Cleanup(func() { managerConfig = before })
 	return asked
 }
 

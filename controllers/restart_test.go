@@ -38,7 +38,9 @@ func (env *testEnv) has(o client.Object, kind, reason string) bool {
 func TestWhatHappenedWhileNoManagerRanIsSeen(t *testing.T) {
 	env, stop := newEnvWithStop(t)
 	defer func() { stop() }()
-	all := slices.Concat(env.missedByServers(), env.missedByClients(), env.missedByUsers(), env.missedByAPIs(), env.missedByProviders())
+	all := slices.Concat(
+		env.missedByServers(), env.missedByClients(), env.missedByUsers(), env.missedByAPIs(), env.missedByProviders(),
+	)
 	stop()
 	for _, m := range all {
 		m.happen()
@@ -61,7 +63,10 @@ func (env *testEnv) lose(what string, space internalv1alpha1.Space, value string
 
 func (env *testEnv) missedByServers() []missed {
 	first, second := jwkstest.NewSigner("ES256", "first"), jwkstest.NewSigner("ES256", "second")
-	keys := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "ci-keys"}, Data: map[string]string{"jwks.json": jwkstest.SetOf(first)}}
+	keys := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "ci-keys"},
+		Data:       map[string]string{"jwks.json": jwkstest.SetOf(first)},
+	}
 	// Not of the server of the clients: they are looked at when its document changes.
 	other := *env
 	other.server = &v1alpha1.AuthorizationServer{ObjectMeta: metav1.ObjectMeta{Namespace: env.identity, Name: "without-clients"}}

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
 )
@@ -30,24 +29,20 @@ func loseWatch(t *testing.T, kind string) *lossyWatch {
 	t.Helper()
 	l := &lossyWatch{}
 	l.changed = sync.NewCond(&l.mu)
-	before := managerConfig
-	managerConfig = rest.CopyConfig(before)
-	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, kind) {
-				return next.RoundTrip(r)
-			}
-			ctx, expired := l.begin(r)
-			if expired {
-				const gone = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`
-				return &http.Response{
-					StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(gone)), Request: r,
-				}, nil
-			}
-			return next.RoundTrip(r.WithContext(ctx))
-		})
+	interceptRequests(t, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, kind) {
+			return next.RoundTrip(r)
+		}
+		ctx, expired := l.begin(r)
+		if expired {
+			const gone = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`
+			return &http.Response{
+				StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(gone)), Request: r,
+			}, nil
+		}
+		return next.RoundTrip(r.WithContext(ctx))
 	})
-	t.Cleanup(func() { l.restore(); managerConfig = before })
+	t.Cleanup(l.restore)
 	return l
 }
 

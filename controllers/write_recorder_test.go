@@ -25,18 +25,25 @@ type writeRecorder struct {
 func recordWrites(t *testing.T) *writeRecorder {
 	t.Helper()
 	made := &writeRecorder{allowed: -1}
+	interceptRequests(t, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && !made.record(r) {
+			return nil, context.Canceled
+		}
+		return next.RoundTrip(r)
+	})
+	return made
+}
+
+// interceptRequests has the managers that the test starts from now on send their requests to the API
+// server by send, which hands on to next what is to reach it.
+func interceptRequests(t *testing.T, send func(r *http.Request, next http.RoundTripper) (*http.Response, error)) {
+	t.Helper()
 	before := managerConfig
+	t.Cleanup(func() { managerConfig = before })
 	managerConfig = rest.CopyConfig(before)
 	managerConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && !made.record(r) {
-				return nil, context.Canceled
-			}
-			return next.RoundTrip(r)
-		})
+		return roundTripper(func(r *http.Request) (*http.Response, error) { return send(r, next) })
 	})
-	t.Cleanup(func() { managerConfig = before })
-	return made
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
