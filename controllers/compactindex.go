@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	toolscache "k8s.io/client-go/tools/cache"
 )
 
@@ -23,13 +25,14 @@ const indexBuckets = 1 << 14
 type compactInformer struct {
 	toolscache.SharedIndexInformer
 
-	indexer *compactIndexer
+	indexer   *compactIndexer
+	transform toolscache.TransformFunc // nil: none
 }
 
 func newCompactInformer(informer toolscache.SharedIndexInformer) *compactInformer {
 	indexer := &compactIndexer{Indexer: informer.GetIndexer(), seed: maphash.MakeSeed()}
 	indexer.values, indexer.all = toolscache.Indexers{}, maps.Clone(indexer.Indexer.GetIndexers())
-	return &compactInformer{informer, indexer}
+	return &compactInformer{SharedIndexInformer: informer, indexer: indexer}
 }
 
 // AddIndexers implements cache.SharedIndexInformer.
@@ -39,6 +42,24 @@ func (i *compactInformer) AddIndexers(indexers toolscache.Indexers) error {
 
 // GetIndexer implements cache.SharedIndexInformer.
 func (i *compactInformer) GetIndexer() toolscache.Indexer { return i.indexer }
+
+// SetTransform implements cache.SharedIndexInformer.
+func (i *compactInformer) SetTransform(transform toolscache.TransformFunc) error {
+	i.transform = transform
+	return i.SharedIndexInformer.SetTransform(transform)
+}
+
+// transformPage transforms the objects of a page of a list, in place. The informer does so itself, but
+// only once it has all pages: until then it would hold whole objects.
+func (i *compactInformer) transformPage(page runtime.Object) error {
+	if i.transform == nil {
+		return nil
+	}
+	return meta.EachListItem(page, func(o runtime.Object) error {
+		_, err := i.transform(o)
+		return err
+	})
+}
 
 // compactIndexer reads the indexes of a compactInformer by ByIndex, as controller-runtime does.
 type compactIndexer struct {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -127,15 +126,20 @@ func timeOfWrites(b *testing.B, env *testenv.Env, n int) time.Duration {
 	return took
 }
 
-// deleteAll deletes the objects of a kind in a namespace, however many: one request may take the API
-// server a minute at most.
+// deleteAll deletes the objects of a kind in a namespace, one by one: a request to delete them all may
+// take the API server a minute at most.
 func deleteAll(b *testing.B, kind client.Object, namespace string) {
 	b.Helper()
-	err := testenv.Kube.DeleteAllOf(b.Context(), kind, client.InNamespace(namespace))
-	for apierrors.IsTimeout(err) {
-		err = testenv.Kube.DeleteAllOf(b.Context(), kind, client.InNamespace(namespace))
-	}
+	of, err := testenv.Kube.GroupVersionKindFor(kind)
 	if err != nil {
 		b.Fatal(err)
 	}
+	all := &metav1.PartialObjectMetadataList{}
+	all.SetGroupVersionKind(of)
+	if err := testenv.Kube.List(b.Context(), all, client.InNamespace(namespace)); err != nil {
+		b.Fatal(err)
+	}
+	doAll(b, 0, len(all.Items), func(i int) error {
+		return client.IgnoreNotFound(testenv.Kube.Delete(b.Context(), &all.Items[i]))
+	})
 }
