@@ -139,15 +139,14 @@ type operator struct {
 	// completeKeySecrets holds the resourceVersion of each key Secret that was seen to hold all its
 	// keys, by its name, so that only a change makes the manager read it again.
 	completeKeySecrets sync.Map
-	// serverDocuments holds the decodedServer of each AuthorizationServer, by its UID.
-	serverDocuments sync.Map
-	liveness        *livenessTracker
-	progress        *progressTracker
-	usageReports    *usageReports
-	counted         *countedUse
-	failures        *failureCounter
-	delayedEvents   *delayedEvents
-	namespaces      []string // in which the manager works; empty: all
+	decoded            decodedEntries
+	liveness           *livenessTracker
+	progress           *progressTracker
+	usageReports       *usageReports
+	counted            *countedUse
+	failures           *failureCounter
+	delayedEvents      *delayedEvents
+	namespaces         []string // in which the manager works; empty: all
 }
 
 // newOperator returns an operator that reads from c, and writes through it as FieldManager.

@@ -1,12 +1,15 @@
 package controllers
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -228,5 +231,42 @@ func TestWhatCannotBeDoneWhileAnUpgradeIsPendingIsTriedAgainSoon(t *testing.T) {
 	err = servers.writeDocument(t.Context(), &serverPass{server: env.server, entry: entry, accepted: trueCondition("", "")})
 	if err == nil || asVersionSkew(err) != nil {
 		t.Errorf("keys that could not be served: %v", err)
+	}
+}
+
+func TestADocumentThatManyPassesNeedIsDecodedOncePerVersionOfItsEntry(t *testing.T) {
+	var known decodedEntries
+	entry := func(i int, version, name string) *internalv1alpha1.Entry {
+		text, err := documents.Encode(documents.Namespace{Name: name, Labels: map[string]string{"team": name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &internalv1alpha1.Entry{
+			ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprint(i)), ResourceVersion: version},
+			Spec:       internalv1alpha1.EntrySpec{Format: documents.Format(documents.Namespace{}), Document: text},
+		}
+	}
+	decode := func(e *internalv1alpha1.Entry) documents.Namespace {
+		d, err := decodeShared[documents.Namespace](&known, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	first, again := decode(entry(1, "7", "shop")), decode(entry(1, "7", "shop"))
+	if reflect.ValueOf(first.Labels).Pointer() != reflect.ValueOf(again.Labels).Pointer() {
+		t.Error("one version is decoded twice")
+	}
+	if changed := decode(entry(1, "8", "bank")); changed.Name != "bank" {
+		t.Errorf("the next version is %q", changed.Name)
+	}
+	if _, err := decodeShared[documents.Client](&known, entry(1, "8", "bank")); err == nil {
+		t.Error("the document of a namespace is that of a client")
+	}
+	for i := range 3 * maxDecodedEntries {
+		decode(entry(i, "1", "shop"))
+	}
+	if n := len(known.byEntry); n > maxDecodedEntries {
+		t.Errorf("the documents of %d Entries are held", n)
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
@@ -48,7 +50,7 @@ func (op *operator) resolveServer(
 			"spec.serverRef: the operator does not work in namespace %q: have it added to the manager's flag --namespaces", key.Namespace), nil
 	}
 	var server v1alpha1.AuthorizationServer
-	if err := op.Get(ctx, key, &server); err != nil {
+	if err := op.Get(ctx, key, &server, client.UnsafeDisableDeepCopy); err != nil {
 		if client.IgnoreNotFound(err) != nil {
 			return nil, condition{}, err
 		}
@@ -68,7 +70,7 @@ func (op *operator) resolveServer(
 	if refused := findServerProblem(s); refused.isSet() {
 		return nil, refused, nil
 	}
-	if s.document, err = op.decodeServer(s.entry); err != nil {
+	if s.document, err = decodeShared[documents.Server](&op.decoded, s.entry); err != nil {
 		return nil, condition{}, err
 	}
 	if withNamespace {
@@ -95,7 +97,7 @@ func (op *operator) ensureNamespaceEntry(
 	ctx context.Context, server *v1alpha1.AuthorizationServer, name string,
 ) (*internalv1alpha1.Entry, map[string]string, error) {
 	var namespace corev1.Namespace
-	if err := op.Get(ctx, client.ObjectKey{Name: name}, &namespace); err != nil {
+	if err := op.Get(ctx, client.ObjectKey{Name: name}, &namespace, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, nil, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
 	e, err := op.entries.EnsureLatest(ctx, server, compile.Name{Space: internalv1alpha1.SpaceNamespace, Value: name},
@@ -104,28 +106,6 @@ func (op *operator) ensureNamespaceEntry(
 		return nil, nil, err
 	}
 	return e, compile.KnownLabels(namespace.Labels), nil
-}
-
-// decodedServer is the document of a server, and the resourceVersion of the Entry that it was read
-// from.
-type decodedServer struct {
-	version  string
-	document documents.Server
-}
-
-// decodeServer is decodeEntry for the document of a server, which each pass over each of its objects
-// needs. The caller must not change what the document refers to.
-func (op *operator) decodeServer(e *internalv1alpha1.Entry) (documents.Server, error) {
-	if known, ok := op.serverDocuments.Load(e.Spec.ServerUID); ok {
-		if decoded, ok := known.(decodedServer); ok && decoded.version == e.ResourceVersion {
-			return decoded.document, nil
-		}
-	}
-	document, err := decodeEntry[documents.Server](e)
-	if err == nil {
-		op.serverDocuments.Store(e.Spec.ServerUID, decodedServer{e.ResourceVersion, document})
-	}
-	return document, err
 }
 
 // decodeEntry decodes the document of an Entry. The error is a versionSkew if this manager does not
@@ -140,6 +120,47 @@ func decodeEntry[T any](e *internalv1alpha1.Entry) (T, error) {
 		return doc, fmt.Errorf("reading Entry %s: %w", e.Name, err)
 	}
 	return doc, nil
+}
+
+// decodedEntries are documents that the passes over many objects need, as they were decoded last: those
+// of servers, of the APIs that declare scopes, and of namespaces.
+type decodedEntries struct {
+	mu      sync.Mutex
+	byEntry map[types.UID]decodedEntry
+}
+
+// decodedEntry is the document of one version of an Entry.
+type decodedEntry struct {
+	version  string
+	document any
+}
+
+// maxDecodedEntries is of how many Entries decodedEntries has the documents, some of which may be gone.
+const maxDecodedEntries = 1000
+
+// decodeShared is decodeEntry for an Entry that the cache has, whose document many passes need. The caller
+// must not change what the document refers to.
+func decodeShared[T any](known *decodedEntries, e *internalv1alpha1.Entry) (T, error) {
+	known.mu.Lock()
+	decoded := known.byEntry[e.UID]
+	known.mu.Unlock()
+	if document, ok := decoded.document.(T); ok && decoded.version == e.ResourceVersion {
+		return document, nil
+	}
+	document, err := decodeEntry[T](e)
+	if err == nil {
+		known.add(e, document)
+	}
+	return document, err
+}
+
+func (d *decodedEntries) add(e *internalv1alpha1.Entry, document any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.byEntry == nil || len(d.byEntry) >= maxDecodedEntries {
+		d.byEntry = map[types.UID]decodedEntry{}
+	}
+	d.byEntry[e.UID] = decodedEntry{e.ResourceVersion, document}
 }
 
 // resolvedScopes are the Entries that let a client have its scopes, and the scopes that it cannot
@@ -196,7 +217,7 @@ func (op *operator) resolveScope(
 	if i < 0 {
 		return nil, false, nil
 	}
-	api, err := decodeEntry[documents.ResourceServer](&owned[i])
+	api, err := decodeShared[documents.ResourceServer](&op.decoded, &owned[i])
 	if asVersionSkew(err) != nil {
 		return nil, false, err
 	}
@@ -207,7 +228,7 @@ func (op *operator) resolveScope(
 	if err != nil || namespaceEntry == nil {
 		return nil, false, err
 	}
-	namespace, err := decodeEntry[documents.Namespace](namespaceEntry)
+	namespace, err := decodeShared[documents.Namespace](&op.decoded, namespaceEntry)
 	if err != nil {
 		return nil, false, err
 	}

@@ -47,7 +47,8 @@ type Entries struct {
 	IsWatched func(namespace string) bool
 }
 
-// Get returns the Entry of a name at a server from the cache, or nil if there is none.
+// Get returns the Entry of a name at a server from the cache, or nil if there is none. It belongs to the
+// cache: the caller must not change it.
 func (e *Entries) Get(ctx context.Context, server *v1alpha1.AuthorizationServer, name compile.Name) (*internalv1alpha1.Entry, error) {
 	return Read(ctx, e.Client, server, name)
 }
@@ -61,10 +62,10 @@ func (e *Entries) GetConfirmed(ctx context.Context, server *v1alpha1.Authorizati
 	return Read(ctx, e.APIReader, server, name)
 }
 
-// Read returns the Entry of a name at a server, or nil if there is none.
+// Read returns the Entry of a name at a server, or nil if there is none. The caller must not change it.
 func Read(ctx context.Context, from client.Reader, server *v1alpha1.AuthorizationServer, name compile.Name) (*internalv1alpha1.Entry, error) {
 	var found internalv1alpha1.Entry
-	err := from.Get(ctx, client.ObjectKey{Namespace: server.Namespace, Name: compile.EntryName(server.UID, name)}, &found)
+	err := from.Get(ctx, client.ObjectKey{Namespace: server.Namespace, Name: compile.EntryName(server.UID, name)}, &found, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -21,9 +22,8 @@ import (
 // nothing, are counted as "POST secrets (dry run)".
 type apiRequests map[string]float64
 
-// countAPIRequests reads what the API server has counted since it started. It counts the requests
-// of all programs.
-func countAPIRequests(b *testing.B) apiRequests {
+// apiServerMetrics reads the metrics of the API server.
+func apiServerMetrics(b *testing.B) map[string]*dto.MetricFamily {
 	b.Helper()
 	api, err := discovery.NewDiscoveryClientForConfig(testenv.ControlPlane.AdminConfig())
 	if err != nil {
@@ -38,8 +38,39 @@ func countAPIRequests(b *testing.B) apiRequests {
 	if err != nil {
 		b.Fatal(err)
 	}
+	return families
+}
+
+// apiServerCPU returns the CPU time of the API server since it started.
+func apiServerCPU(b *testing.B) time.Duration {
+	b.Helper()
+	seconds := apiServerMetrics(b)["process_cpu_seconds_total"].GetMetric()[0].GetCounter().GetValue()
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// settleAPIServer waits until the API server has little to do: one that has started reads all objects.
+func settleAPIServer(b *testing.B) {
+	b.Helper()
+	const interval, little = 5 * time.Second, 1.0
+	cpu := func() float64 {
+		return apiServerMetrics(b)["process_cpu_seconds_total"].GetMetric()[0].GetCounter().GetValue()
+	}
+	for before := cpu(); ; {
+		time.Sleep(interval)
+		now := cpu()
+		if now-before < little {
+			return
+		}
+		before = now
+	}
+}
+
+// countAPIRequests reads what the API server has counted since it started. It counts the requests
+// of all programs.
+func countAPIRequests(b *testing.B) apiRequests {
+	b.Helper()
 	counted := apiRequests{}
-	for _, m := range families["apiserver_request_total"].GetMetric() {
+	for _, m := range apiServerMetrics(b)["apiserver_request_total"].GetMetric() {
 		labels := labelsOf(m)
 		if labels["resource"] == "" {
 			continue

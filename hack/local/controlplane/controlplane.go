@@ -209,6 +209,14 @@ func (cp *ControlPlane) StartAPIServer(ctx context.Context) error {
 	return cp.startAPIServer(ctx)
 }
 
+// PauseController stops the process of the two controllers where it is, until resume is called.
+func (cp *ControlPlane) PauseController() (resume func() error, err error) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	controller := cp.controller
+	return func() error { return controller.Signal(syscall.SIGCONT) }, controller.Signal(syscall.SIGSTOP)
+}
+
 // RotateServiceAccountKey starts the API server again with a new key, which signs the tokens of
 // ServiceAccounts from then on. Those that the keys before have signed stay good.
 func (cp *ControlPlane) RotateServiceAccountKey(ctx context.Context) error {
