@@ -45,8 +45,11 @@ func (i *compactInformer) GetIndexer() toolscache.Indexer { return i.indexer }
 
 // SetTransform implements cache.SharedIndexInformer.
 func (i *compactInformer) SetTransform(transform toolscache.TransformFunc) error {
+	if err := i.SharedIndexInformer.SetTransform(transform); err != nil {
+		return err // it has started
+	}
 	i.transform = transform
-	return i.SharedIndexInformer.SetTransform(transform)
+	return nil
 }
 
 // transformPage transforms the objects of a page of a list, in place. The informer does so itself, but

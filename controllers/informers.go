@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/pager"
 )
 
 // While the API server does not answer, each informer repeats its request every requestInterval. By
@@ -21,8 +22,12 @@ const (
 	requestTimeout  = 3 * time.Minute
 )
 
-// pageSize is how many objects one request lists.
-const pageSize = 5000
+// pageSize is how many objects one request lists, and metadataPageSize how many of those of which the
+// cache has the metadata: they are of all kinds of authors, and may have annotations of 256 KiB.
+const (
+	pageSize         = 5000
+	metadataPageSize = 500
+)
 
 // listsFirst says that an informer shall list before it watches, as package watchlist of client-go has
 // it.
@@ -32,39 +37,37 @@ type listsFirst struct{ *toolscache.ListWatch }
 func (listsFirst) IsWatchListSemanticsUnSupported() bool { return true }
 
 // newInformer implements cache.Options.NewInformer. The informer lists before it watches: to decode an
-// object of a watch takes the manager twice as long as one of a list, and the API server twice as long
-// to send it.
+// object of a watch takes the manager five times as long as one of a list, and the API server twice as
+// long to send it.
 func newInformer(
 	from toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
 	server := toolscache.ToListerWatcherWithContext(from)
 	var informer *compactInformer
+	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		page, err := retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (runtime.Object, error) { return server.ListWithContext(ctx, o) })
+		if err != nil {
+			return nil, err
+		}
+		return page, informer.transformPage(page)
+	})
+	pages.PageSize = pageSize
+	if _, isMetadata := kind.(*metav1.PartialObjectMetadata); isMetadata {
+		pages.PageSize = metadataPageSize
+	}
 	informer = newCompactInformer(toolscache.NewSharedIndexInformer(listsFirst{&toolscache.ListWatch{
+		// The informer itself would ask for pages at a start only, and may ask for what an API server
+		// remembers, which may be behind.
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			page, err := retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (runtime.Object, error) {
-				return server.ListWithContext(ctx, inPages(o))
-			})
-			if err != nil {
-				return nil, err
-			}
-			return page, informer.transformPage(page)
+			o.Limit, o.ResourceVersion, o.ResourceVersionMatch = 0, "", ""
+			all, _, err := pages.ListWithAlloc(ctx, o)
+			return all, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (watch.Interface, error) { return server.WatchWithContext(ctx, o) })
 		},
 	}}, kind, resync, indexers))
 	return informer
-}
-
-// inPages returns the options that ask for a larger page than a reflector does, and for what exists now:
-// an API server may send what it remembers only as a whole, which takes half a gigabyte of its memory
-// and of the manager's for a hundred thousand objects. A reflector that does not ask for a page, since
-// it got whole lists until now or since the next page has expired, needs the whole list.
-func inPages(o metav1.ListOptions) metav1.ListOptions {
-	if o.Limit > 0 {
-		o.Limit, o.ResourceVersion, o.ResourceVersionMatch = pageSize, "", ""
-	}
-	return o
 }
 
 // retryUntilAnswered repeats a request until the API server answers, also with an error, until

@@ -107,8 +107,8 @@ func TestAnInformerListsInPagesAndHoldsOfEachOnlyWhatTheCacheKeeps(t *testing.T)
 		expired bool
 		limits  []int64
 	}{
-		{name: "to the end", limits: []int64{pageSize, pageSize, pageSize}},
-		{name: "the next page has expired", expired: true, limits: []int64{pageSize, pageSize, 0}},
+		{name: "to the end", limits: []int64{metadataPageSize, metadataPageSize, metadataPageSize}},
+		{name: "the next page has expired", expired: true, limits: []int64{metadataPageSize, metadataPageSize, 0}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := &listedInPages{t: t, expired: test.expired}
@@ -134,7 +134,7 @@ func TestAnInformerListsInPagesAndHoldsOfEachOnlyWhatTheCacheKeeps(t *testing.T)
 			var limits []int64
 			for _, o := range server.asked {
 				limits = append(limits, o.Limit)
-				if o.Limit > 0 && o.ResourceVersion != "" {
+				if o.ResourceVersion != "" {
 					t.Errorf("it asks for what was there at %q", o.ResourceVersion)
 				}
 			}

@@ -129,22 +129,22 @@ type decodedEntries struct {
 	byEntry map[types.UID]decodedEntry
 }
 
-// decodedEntry is the document of one version of an Entry.
+// decodedEntry is the document of an Entry, and the text that it was decoded from.
 type decodedEntry struct {
-	version  string
-	document any
+	format, text string
+	document     any
 }
 
 // maxDecodedEntries is of how many Entries decodedEntries has the documents, some of which may be gone.
 const maxDecodedEntries = 1000
 
-// decodeShared is decodeEntry for an Entry that the cache has, whose document many passes need. The caller
-// must not change what the document refers to.
+// decodeShared is decodeEntry for an Entry whose document many passes need. The caller must not change
+// what the document refers to.
 func decodeShared[T any](known *decodedEntries, e *internalv1alpha1.Entry) (T, error) {
 	known.mu.Lock()
 	decoded := known.byEntry[e.UID]
 	known.mu.Unlock()
-	if document, ok := decoded.document.(T); ok && decoded.version == e.ResourceVersion {
+	if document, ok := decoded.document.(T); ok && decoded.format == e.Spec.Format && decoded.text == e.Spec.Document {
 		return document, nil
 	}
 	document, err := decodeEntry[T](e)
@@ -160,7 +160,7 @@ func (d *decodedEntries) add(e *internalv1alpha1.Entry, document any) {
 	if d.byEntry == nil || len(d.byEntry) >= maxDecodedEntries {
 		d.byEntry = map[types.UID]decodedEntry{}
 	}
-	d.byEntry[e.UID] = decodedEntry{e.ResourceVersion, document}
+	d.byEntry[e.UID] = decodedEntry{e.Spec.Format, e.Spec.Document, document}
 }
 
 // resolvedScopes are the Entries that let a client have its scopes, and the scopes that it cannot

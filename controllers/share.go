@@ -3,6 +3,7 @@ package controllers
 import (
 	"maps"
 	"reflect"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -78,9 +79,11 @@ type sharedByServer struct {
 // maxServersShared is of how many servers sharedByServer knows the metadata, which may be gone.
 const maxServersShared = 1000
 
+// shareEntry leaves the elements of the Entry's ownerReferences as they are: they may be in common with
+// Entries that others read.
 func (s *sharedByServer) shareEntry(e *internalv1alpha1.Entry) {
 	shareKind(&e.TypeMeta)
-	shareMetadata(&e.ObjectMeta)
+	share(&e.Namespace)
 	share(&e.Spec.ServerUID)
 	share(&e.Spec.Space)
 	share(&e.Spec.Format, &e.Spec.Owner.Kind, &e.Spec.Owner.Namespace)
@@ -91,8 +94,9 @@ func (s *sharedByServer) shareEntry(e *internalv1alpha1.Entry) {
 		if len(s.alike) >= maxServersShared {
 			clear(s.alike)
 		}
-		s.alike[e.Spec.ServerUID] = metav1.ObjectMeta{Labels: e.Labels, OwnerReferences: e.OwnerReferences}
-		return
+		known = metav1.ObjectMeta{Labels: e.Labels, OwnerReferences: slices.Clone(e.OwnerReferences)}
+		shareMetadata(&known)
+		s.alike[e.Spec.ServerUID] = known
 	}
 	if maps.Equal(known.Labels, e.Labels) {
 		e.Labels = known.Labels

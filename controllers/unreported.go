@@ -101,8 +101,9 @@ func (op *operator) rememberUnreported(ctx context.Context, server *v1alpha1.Aut
 	if known, err := time.Parse(time.RFC3339, e.Annotations[unreportedAnnotation]); err == nil && now.Sub(known) < unreportedStep {
 		return nil
 	}
-	metav1.SetMetaDataAnnotation(&e.ObjectMeta, unreportedAnnotation, now.Format(time.RFC3339))
-	if err := op.Update(ctx, e); err != nil {
+	marked := e.DeepCopy()
+	metav1.SetMetaDataAnnotation(&marked.ObjectMeta, unreportedAnnotation, now.Format(time.RFC3339))
+	if err := op.Update(ctx, marked); err != nil {
 		return fmt.Errorf("marking the Entry of an AuthorizationServer: %w", err)
 	}
 	return nil
