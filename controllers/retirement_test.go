@@ -221,3 +221,37 @@ func TestATokenServerThatWasKilledOrIsCutOffCountsAsUse(t *testing.T) {
 		return err == nil && until.Unix() <= 0
 	})
 }
+
+func TestAMarkOfAKilledTokenServerThatIsNotWrittenIsWrittenLater(t *testing.T) {
+	writes := recordWrites(t)
+	env := newEnv(t)
+	before := env.clock.now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	updateObject(env, env.entry(internalv1alpha1.SpaceIdentity, env.server.Spec.Issuer), func(e *internalv1alpha1.Entry) {
+		e.Annotations = map[string]string{unreportedAnnotation: before}
+	})
+	op := newOperator(env.manager.GetClient(), env.manager.GetAPIReader(), nil, Options{Now: env.clock.now})
+	cached := func() string {
+		e, err := op.entries.Get(t.Context(), env.server, compile.IssuerName(env.server))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Annotations[unreportedAnnotation]
+	}
+	eventually.True(t, "the cache has the mark before", func() bool { return cached() == before })
+	writes.limit(0)
+	for range 2 {
+		if err := op.rememberUnreported(t.Context(), env.server, &internalv1alpha1.Usage{}); err == nil {
+			t.Error("the mark counts as written")
+		}
+	}
+	if got := cached(); got != before {
+		t.Errorf("the cache has the mark %q, which was not written", got)
+	}
+	writes.limit(-1)
+	if err := op.rememberUnreported(t.Context(), env.server, &internalv1alpha1.Usage{}); err != nil {
+		t.Fatal(err)
+	}
+	if stored := env.entry(internalv1alpha1.SpaceIdentity, env.server.Spec.Issuer); stored.Annotations[unreportedAnnotation] == before {
+		t.Error("the mark is not written")
+	}
+}

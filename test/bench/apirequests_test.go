@@ -19,6 +19,7 @@ import (
 
 	internalv1alpha1 "github.com/oauth-operator/oauth-operator/api/oauthinternal/v1alpha1"
 	"github.com/oauth-operator/oauth-operator/api/v1alpha1"
+	"github.com/oauth-operator/oauth-operator/test/eventually"
 	"github.com/oauth-operator/oauth-operator/test/testenv"
 )
 
@@ -60,9 +61,10 @@ func settleAPIServer(b *testing.B) {
 	b.Helper()
 	for _, list := range []client.ObjectList{&v1alpha1.OAuthClientList{}, &internalv1alpha1.EntryList{}, &corev1.SecretList{}} {
 		fromMemory := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0", FieldSelector: "metadata.name=none"}}
-		if err := testenv.Kube.List(b.Context(), list, fromMemory); err != nil {
-			b.Fatal(err)
-		}
+		eventually.Within(b, 10*time.Minute, "the API server has all in memory", func() (bool, string) {
+			err := testenv.Kube.List(b.Context(), list, fromMemory)
+			return err == nil, fmt.Sprint(err) // an error says that it has not
+		})
 	}
 	const interval, little = 5 * time.Second, time.Second
 	for before := apiServerCPU(b); ; {
