@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -53,8 +54,11 @@ func writesFor(b *testing.B, env *testenv.Env, name string) *clientWrites {
 func (w *clientWrites) make(b *testing.B, c *v1alpha1.OAuthClient, i int) error {
 	ctx := b.Context()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Namespace: c.Namespace, Name: c.Name + "-oauth", Labels: w.secret.Labels, Annotations: w.secret.Annotations, OwnerReferences: w.secret.OwnerReferences,
+		Namespace: c.Namespace, Name: c.Name + "-oauth", Labels: w.secret.Labels, Annotations: w.secret.Annotations,
+		OwnerReferences: slices.Clone(w.secret.OwnerReferences),
 	}, Data: w.secret.Data}
+	owner := &secret.OwnerReferences[0] // which exists, or the garbage collector would delete the Secret meanwhile
+	owner.Name, owner.UID = c.Name, c.UID
 	entry := &internalv1alpha1.Entry{ObjectMeta: metav1.ObjectMeta{
 		Namespace: w.entry.Namespace, Name: fmt.Sprintf("e-%064d", i), OwnerReferences: w.entry.OwnerReferences,
 		Labels: map[string]string{internalv1alpha1.ServerUIDLabel: "none"}, // so that no token server reads it
