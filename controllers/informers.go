@@ -45,7 +45,9 @@ func newInformer(
 	server := toolscache.ToListerWatcherWithContext(from)
 	var informer *compactInformer
 	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-		page, err := retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (runtime.Object, error) { return server.ListWithContext(ctx, o) })
+		page, err := retryUntilAnswered(ctx, requestInterval, requestTimeout, func() (runtime.Object, error) {
+			return server.ListWithContext(ctx, o)
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -128,8 +128,9 @@ func TestAnInformerListsInPagesAndHoldsOfEachOnlyWhatTheCacheKeeps(t *testing.T)
 			if !toolscache.WaitForCacheSync(t.Context().Done(), informer.HasSynced) {
 				t.Fatal("the informer ended")
 			}
-			if got := slices.Sorted(slices.Values(informer.GetStore().ListKeys())); !slices.Equal(got, []string{"shop/a", "shop/b", "shop/c"}) {
-				t.Errorf("it has %q", got)
+			keys := slices.Sorted(slices.Values(informer.GetStore().ListKeys()))
+			if !slices.Equal(keys, []string{"shop/a", "shop/b", "shop/c"}) {
+				t.Errorf("it has %q", keys)
 			}
 			var limits []int64
 			for _, o := range server.asked {

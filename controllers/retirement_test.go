@@ -251,7 +251,7 @@ func TestAMarkOfAKilledTokenServerThatIsNotWrittenIsWrittenLater(t *testing.T) {
 	if err := op.rememberUnreported(t.Context(), env.server, &internalv1alpha1.Usage{}); err != nil {
 		t.Fatal(err)
 	}
-	if stored := env.entry(internalv1alpha1.SpaceIdentity, env.server.Spec.Issuer); stored.Annotations[unreportedAnnotation] == before {
+	if env.entry(internalv1alpha1.SpaceIdentity, env.server.Spec.Issuer).Annotations[unreportedAnnotation] == before {
 		t.Error("the mark is not written")
 	}
 }

@@ -65,7 +65,8 @@ func (e *Entries) GetConfirmed(ctx context.Context, server *v1alpha1.Authorizati
 // Read returns the Entry of a name at a server, or nil if there is none. The caller must not change it.
 func Read(ctx context.Context, from client.Reader, server *v1alpha1.AuthorizationServer, name compile.Name) (*internalv1alpha1.Entry, error) {
 	var found internalv1alpha1.Entry
-	err := from.Get(ctx, client.ObjectKey{Namespace: server.Namespace, Name: compile.EntryName(server.UID, name)}, &found, client.UnsafeDisableDeepCopy)
+	key := client.ObjectKey{Namespace: server.Namespace, Name: compile.EntryName(server.UID, name)}
+	err := from.Get(ctx, key, &found, client.UnsafeDisableDeepCopy)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

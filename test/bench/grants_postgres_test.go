@@ -201,7 +201,8 @@ func (f *filledStore) sweep(b *testing.B, expired int) error {
 	b.Helper()
 	if expired > 0 {
 		f.server.Exec(b, f.database, fmt.Sprintf(`UPDATE oauth_grants SET expires_at = now(), due_at = now() WHERE id IN (
-			SELECT id FROM oauth_grants WHERE server_uid = '%s' AND ended_at IS NULL ORDER BY due_at DESC LIMIT %d)`, f.records.ServerUID, expired))
+			SELECT id FROM oauth_grants WHERE server_uid = '%s' AND ended_at IS NULL ORDER BY due_at DESC LIMIT %d)`,
+			f.records.ServerUID, expired))
 	}
 	removed, err := f.Sweep(b.Context(), time.Now())
 	if err == nil && removed < expired {
