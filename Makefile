@@ -55,7 +55,7 @@ run: bin/local/manager bin/local/tokenserver bin/local/kubectl-oauth bin/local/d
 .PHONY: test
 test: bin/local/dev ## Run all tests
 	@bin/local/dev controlplane
-	KUBE_CACHE_MUTATION_DETECTOR=true go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE),$(LDAP),$(PGBOUNCER) -timeout 30m $(ARGS) $(PKGS)
+	KUBE_CACHE_MUTATION_DETECTOR=true go test $(RACE) -tags=$(BROWSER),$(POSTGRES),$(APACHE),$(LDAP),$(PGBOUNCER) -timeout 40m $(ARGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),for module in gitops image release; do (cd hack/$$module && go test -count=1 ./...) || exit 1; done)
 
 .PHONY: cluster cluster-down
