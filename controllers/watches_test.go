@@ -37,7 +37,8 @@ func loseWatch(t *testing.T, kind string) *lossyWatch {
 		if expired {
 			const gone = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`
 			return &http.Response{
-				StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(gone)), Request: r,
+				StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}},
+				Body: io.NopCloser(strings.NewReader(gone)), Request: r,
 			}, nil
 		}
 		return next.RoundTrip(r.WithContext(ctx))
